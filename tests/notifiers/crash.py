@@ -14,6 +14,7 @@ import random
 import secrets
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,11 +25,12 @@ from typing import Any
 from inventory.db.database import Database
 from inventory.db.opening import open_database
 from inventory.store import clients, contacts, outbox
-from notifiers.channels import Channel, OutgoingMessage, SendResult
+from notifiers.channels import Channel, DeliveryStatus, OutgoingMessage, SendResult
 from notifiers.delivery import BATCH, LEASE, DeliveryWorker
 from notifiers.pipeline.send_address import address_of
 from tests.campaign import PATIENCE
 from tests.clock import START
+from tests.databases import share_statements_with_forks
 
 PAUSES = 6
 """A campaign has at least this many pauses."""
@@ -145,6 +147,15 @@ class Doomed:
         return delivery
 
 
+class Unavailable:
+    """A channel that sends nothing at the moment, and leaves no thread, which a fork needs."""
+
+    name = "mail"
+
+    def send(self, message: OutgoingMessage) -> SendResult:
+        return SendResult(DeliveryStatus.TEMPORARY, "the first attempt")
+
+
 def _stop_at(n: int, chance: random.Random) -> int:
     """Return the step at which the n-th worker stops: 14 of them reach each kind of step once."""
     kind = n * 5 % 14
@@ -158,12 +169,22 @@ def _kill(_locked: bool) -> None:
 class Driver:
     def __init__(self, url: str, mail: str) -> None:
         self._url = url
+        share_statements_with_forks()
         self._database = open_database(url, actor="driver", clock=lambda: START)
         # Made before the forks, so that no worker has to import the mail library.
         self._channel = Channel("mail", mail, timeout=2 * PATIENCE, connect_timeout=2 * PATIENCE)
         self._chance = random.Random(7)
         self._stops = self._killed = self._pauses = self._rounds = 0
         self._total = sum(self._depth().values())
+        self._postpone_one()
+
+    def _postpone_one(self) -> None:
+        """Attempt a notice in this process, so that no worker has to compile the statements."""
+        clock = partial(_after_start, 0)
+        channel: Any = Unavailable()
+        address = address_of(self._database, "mail")
+        DeliveryWorker(self._database, {"mail": channel}, address, clock, rate=0, limit=1).run()
+        assert threading.active_count() == 1
 
     def run(self, kills: int) -> None:
         quiet = idle = 0

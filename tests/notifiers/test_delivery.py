@@ -297,7 +297,7 @@ def test_kills_and_pauses_lose_no_notice_and_send_none_twice(
     url: str, server: MailServer, tmp_path: Path, campaign: Campaign
 ) -> None:
     """Two workers run at once, as on two machines."""
-    kills = campaign.size("kills", 20, 300)
+    kills = campaign.size("kills", 14, 300)
     database = open_database(url, actor="tester", clock=frozen)
     fill(database, 7 * kills)
     database.close()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.campaign import PATIENCE
+from tests.databases import share_statements_with_forks
 
 REPOSITORY = Path(__file__).parents[3]
 Jobs = Mapping[str, Callable[..., Any]]
@@ -81,6 +82,7 @@ def forks(module: str) -> Iterator[Forks]:
 
 def serve(jobs: Jobs) -> None:
     """Answer each line of the standard input. What jobs print goes to the standard error."""
+    share_statements_with_forks()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:

@@ -28,6 +28,7 @@ from tests.campaign import size
 from tests.certmgr.scanning import add_endpoint
 from tests.certmgr.tls_servers import Stack, serve_certificate
 from tests.clock import frozen
+from tests.databases import write_sqlite
 from tests.private_ca import new_key, two_tiers, with_dates
 from tests.program import run_process
 from tests.servers import real
@@ -219,9 +220,10 @@ def test_cached_verdict_is_that_of_a_new_store_at_each_time(offset: int) -> None
 
 
 def test_issuers_that_waiting_sites_send_complete_chains_of_other_processes(
-    url: str, root: Authority, root_file: Path, opened: Stack, tmp_path: Path
+    root: Authority, root_file: Path, opened: Stack, tmp_path: Path
 ) -> None:
     """Each of two sites waits for an issuer that only the other one sends."""
+    url = write_sqlite(tmp_path / "inventory.db")
     upper = Authority("Waiting Upper", root)
     lower = Authority("Waiting Lower", upper)
     other = Authority("Waiting Other", upper)

@@ -152,8 +152,15 @@ def test_second_scan_is_refused_and_names_the_first(
     assert states == ["incomplete", "complete"]
 
 
-@pytest.mark.parametrize("signal_", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("count", [3, POOL_THRESHOLD + 1], ids=["one-process", "several-processes"])
+@pytest.mark.parametrize(
+    ("count", "signal_"),
+    [
+        pytest.param(3, signal.SIGINT, id="one-process-INT"),
+        pytest.param(3, signal.SIGKILL, id="one-process-KILL"),
+        pytest.param(POOL_THRESHOLD + 1, signal.SIGTERM, id="several-processes-TERM"),
+        pytest.param(POOL_THRESHOLD + 1, signal.SIGKILL, id="several-processes-KILL"),
+    ],
+)
 def test_interrupted_scan_leaves_a_consistent_database(
     url: str, tmp_path: Path, opened: Stack, signal_: signal.Signals, count: int
 ) -> None:

@@ -173,7 +173,9 @@ def test_renewal_killed_before_any_step_is_completed_by_the_next_run(
     settle()
     assert set(steps) >= STEPS, steps
     reused = steps[: steps.index("authorizations")] + steps[steps.index("finalize") :]
-    numbers = range(1 + part, len(steps) + 1, PARTS)
+    # In "make test" one step of each kind, else each step.
+    of_each_kind = [steps.index(step) + 1 for step in dict.fromkeys(steps)]
+    numbers = (range(1, len(steps) + 1) if SOAK else of_each_kind)[part::PARTS]
     keys = key_files(env.context.base)
     for number in numbers:
         before = served(web.port)
