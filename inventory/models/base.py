@@ -115,7 +115,7 @@ class Base(DeclarativeBase):
     """All tables. An attribute of a class is the column of its table.
 
     The store executes statements on connections and never in a session of the ORM, which needs
-    attributes of its own. Statements of columns cost a fifth less than those of such attributes.
+    instrumented attributes. Statements of columns cost a fifth less than those of such attributes.
     """
 
     def __init_subclass__(cls, **arguments: Any) -> None:
