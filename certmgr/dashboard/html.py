@@ -82,7 +82,7 @@ def percent(value: int, values: Sequence[int]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class DrawnWeek:
     """One column of the chart, in units of the drawing: 10 wide and 100 high per week."""
 
     x: int
@@ -90,12 +90,14 @@ class Column:
     by_hand: float
 
 
-def columns(weeks: Sequence[Week]) -> tuple[Column, ...]:
+def columns(weeks: Sequence[Week]) -> tuple[DrawnWeek, ...]:
     """Return the columns of the chart; the highest has the whole height."""
     # As in percent(), an empty chart must not divide by zero.
     highest = max([w.total for w in weeks] + [1])
     return tuple(
-        Column(10 * n, round(100 * w.automatic / highest, 2), round(100 * w.by_hand / highest, 2))
+        DrawnWeek(
+            10 * n, round(100 * w.automatic / highest, 2), round(100 * w.by_hand / highest, 2)
+        )
         for n, w in enumerate(weeks)
     )
 

@@ -106,7 +106,7 @@ class LosingCover:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadlineRow:
+class RuleCompliance:
     """How many domains comply with a dated rule ahead.
 
     Attributes:
@@ -123,7 +123,7 @@ class DeadlineRow:
 
 
 @dataclass(frozen=True, slots=True)
-class CaseRow:
+class CasesInState:
     """The open cases of one state, by the party that they wait for."""
 
     state: str
@@ -203,9 +203,9 @@ class Dashboard:
     ended: int
     losing: tuple[LosingCover, ...]
     more_losing: int
-    deadlines: tuple[DeadlineRow, ...]
+    deadlines: tuple[RuleCompliance, ...]
     # None is shown as unknown. An empty tuple would mean that there are none.
-    cases: tuple[CaseRow, ...] | None
+    cases: tuple[CasesInState, ...] | None
     renewals: tuple[RenewalRow, ...] | None
     renewal_text: str
     trend: tuple[TrendRow, ...]

@@ -18,11 +18,11 @@ from certmgr.dashboard.certificates import (
 )
 from certmgr.dashboard.facts import DashboardInput
 from certmgr.dashboard.model import (
-    CaseRow,
+    CasesInState,
     ClientRow,
     Dashboard,
-    DeadlineRow,
     RenewalRow,
+    RuleCompliance,
     Tile,
     TrendRow,
 )
@@ -122,7 +122,7 @@ def _last_scan(facts: DashboardInput) -> tuple[str, str]:
     return language(P.scan_other).format(date=date, reason=reason), "attention"
 
 
-def _deadlines(facts: DashboardInput) -> tuple[DeadlineRow, ...]:
+def _deadlines(facts: DashboardInput) -> tuple[RuleCompliance, ...]:
     """Return the dated rules ahead with the number of domains per compliance state."""
     language = facts.language
     by_rule: dict[str, Counter[str]] = {}
@@ -136,7 +136,7 @@ def _deadlines(facts: DashboardInput) -> tuple[DeadlineRow, ...]:
         # A rule that a scan cannot check has no rows, and gets no counts.
         found = by_rule.get(deadline.name, Counter())
         shown.append(
-            DeadlineRow(
+            RuleCompliance(
                 name=deadline.name,
                 at_text=_date_text(facts, deadline),
                 # The provider wrote this title, so no catalogue has a translation of it.
@@ -156,7 +156,7 @@ def _date_text(facts: DashboardInput, deadline: Deadline) -> str:
     return facts.language.month(deadline.at)
 
 
-def _cases(facts: DashboardInput) -> tuple[CaseRow, ...] | None:
+def _cases(facts: DashboardInput) -> tuple[CasesInState, ...] | None:
     """Return the open cases per state; None if they are not known."""
     if facts.cases is None:
         return None
@@ -166,7 +166,7 @@ def _cases(facts: DashboardInput) -> tuple[CaseRow, ...] | None:
         if found:
             parties = Counter(waits_for(c) for c in found)
             rows.append(
-                CaseRow(
+                CasesInState(
                     state=facts.language(text),
                     client=parties[CLIENT],
                     provider=parties[PROVIDER],

@@ -18,9 +18,9 @@ from certmgr.cases.states import (
 )
 from certmgr.cases.statistics import monthly_statistics
 from certmgr.cli.cases.case_rows import (
+    CaseCertificateRow,
     CasePage,
     CaseRow,
-    CertificateRow,
     EscalationRow,
     EventRow,
     MessageRow,
@@ -277,7 +277,7 @@ def _show_facts(page: CasePage, row: CaseRecord) -> None:
     )
 
 
-def _certificate_line(certificate: CertificateRow) -> str:
+def _certificate_line(certificate: CaseCertificateRow) -> str:
     """Return one certificate of a case as a line."""
     until = local_day(certificate.not_after) or "?"
     # Empty until a verification succeeded.

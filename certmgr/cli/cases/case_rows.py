@@ -59,7 +59,7 @@ class EscalationRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateRow:
+class CaseCertificateRow:
     """One certificate of a case in the output."""
 
     key_type: str
@@ -101,7 +101,7 @@ class CasePage:
     can: list[str]
     reminds: str | None
     climbs: list[EscalationRow]
-    certificates: list[CertificateRow]
+    certificates: list[CaseCertificateRow]
     messages: list[MessageRow]
     events: list[EventRow]
 
@@ -144,9 +144,9 @@ def case_row(row: CaseRecord, now: datetime) -> CaseRow:
     )
 
 
-def certificate_row(issuance: IssuanceRecord) -> CertificateRow:
+def certificate_row(issuance: IssuanceRecord) -> CaseCertificateRow:
     """Return one certificate of a case for the output."""
-    return CertificateRow(
+    return CaseCertificateRow(
         key_type=issuance.key_type,
         # Without a reference the client made the CSR, and never hands the key over.
         key=issuance.key_reference or "with the client",
