@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import Engine
 
@@ -108,8 +108,34 @@ def _staged(source: Path, target: Path) -> Iterator[Path]:
         copy = Path(own) / "backup.db"
         descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as file, open_regular(source) as backup:
-            shutil.copyfileobj(backup, file, 1_048_576)
+            _copy(backup, file, source, target.parent)
         yield copy
+
+
+def _copy(backup: BinaryIO, copy: BinaryIO, source: Path, folder: Path) -> None:
+    """Copy a backup that another user may change meanwhile.
+
+    Raises:
+        DatabaseError: It does not fit into the folder, or it changed.
+    """
+    left = size = os.fstat(backup.fileno()).st_size
+    # A file of holes takes no room where it lies, and the disk of the database would be full.
+    if size > (free := shutil.disk_usage(folder).free):
+        raise DatabaseError(
+            f"{source} cannot be restored",
+            f"it has {size:,} bytes, and {folder} has {free:,} left",
+            "Make room there, or name another backup. Nothing was changed.",
+        )
+    while left and (data := backup.read(min(left, 1_048_576))):
+        copy.write(data)
+        left -= len(data)
+    # The copy of a file that grows would never end.
+    if left or backup.read(1):
+        raise DatabaseError(
+            f"{source} changed while it was copied",
+            "another program writes to it",
+            "Copy it to a folder that only you may write, and name that copy. Nothing was changed.",
+        )
 
 
 def _check_backup(staged: Path, source: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack, closing
@@ -13,7 +15,7 @@ from sqlalchemy import text
 
 from certmgr.demo import servers
 from certmgr.demo.servers import Server
-from inventory.db import maintenance
+from inventory.db import maintenance, restore
 from inventory.db.database import make_engine, prepare_file, sqlite_module
 from inventory.db.foreign_schema import foreign_parts_of_sqlite
 from inventory.db.stored_values import wrong_values
@@ -314,6 +316,37 @@ def test_backup_with_a_log_of_another_user_next_to_it_is_refused(
     Path(f"{copy}{suffix}").unlink()
     assert certmgr("database", "restore", str(copy), "--yes").code == 0
     assert "One" in certmgr("client", "list").out
+
+
+class _Growing(io.FileIO):
+    """A file to which another program writes whenever it is read."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        with Path(str(self.name)).open("ab") as other:
+            other.write(b"x" * 4096)
+        return super().read(size) or b""
+
+
+def test_backup_that_grows_while_it_is_copied_is_refused(
+    certmgr: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certmgr("client", "add", "1", "One")
+    assert certmgr("database", "backup", str(tmp_path / "copy.db")).code == 0
+    monkeypatch.setattr(restore, "open_regular", _Growing)
+    ran = certmgr("database", "restore", str(tmp_path / "copy.db"), "--yes")
+    assert (ran.code, "changed while it was copied" in ran.err) == (3, True), ran.err
+    assert "One" in certmgr("client", "list").out
+
+
+def test_backup_of_holes_that_does_not_fit_is_refused_before_it_is_copied(
+    certmgr: Runner, tmp_path: Path
+) -> None:
+    certmgr("client", "add", "1", "One")
+    assert certmgr("database", "backup", str(tmp_path / "copy.db")).code == 0
+    os.truncate(tmp_path / "copy.db", 1 << 42)
+    ran = certmgr("database", "restore", str(tmp_path / "copy.db"), "--yes")
+    assert (ran.code, "4,398,046,511,104 bytes" in ran.err) == (3, True), ran.err
+    assert list(tmp_path.glob(".cli.db.restoring-*")) == []
 
 
 @pytest.mark.parametrize("name", [":memory:", "file:x?mode=memory", "b%00.db"])
