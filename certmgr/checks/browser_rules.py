@@ -82,6 +82,7 @@ UNKNOWN_TO_FIREFOX = "a critical extension is not known to Firefox (application 
 SAN_NOT_CRITICAL = "the subject is empty, and the subject alternative names are not critical"
 ALGORITHMS_DIFFER = "a certificate of the path names two different signature algorithms"
 NAME_DIFFERS = "the name of the issuer is written in another way than in its certificate (Firefox)"
+ISSUER_NAMELESS = "the name of the issuer is empty (Firefox)"
 CA_UNREADABLE = "a certificate of the CA cannot be read"
 NAME_UNREADABLE = "the subject or the issuer has a value that browsers cannot read"
 PSS_PARAMETERS = "an RSA-PSS signature has parameters that browsers do not accept"
@@ -189,6 +190,8 @@ def path_rule_findings(
     # Firefox and many programs compare the encoded names.
     if any(c.issuer_der != above.subject_der for c, above in pairwise(verdict.path)):
         problems.append(NAME_DIFFERS)
+    if any(not c.issuer for c in below_anchor):
+        problems.append(ISSUER_NAMELESS)
     if problems:
         yield finding("certificate-malformed", at, Severity.HIGH, problems=problems)
 

@@ -103,7 +103,8 @@ def document_kind(content_type: str | None, body: bytes, *, nosniff: bool = Fals
         nosniff: Whether the server forbids to examine the first bytes.
     """
     essence = re.split(r"[ \t;(]", content_type or "", maxsplit=1)[0].lower()
-    if essence == "text/html":
+    # Chrome reads style sheets of XSLT as HTML, if they are opened like a page.
+    if essence in ("text/html", "text/xsl"):
         return "html"
     if essence in _XML_TYPES:
         return "xml"

@@ -183,7 +183,7 @@ class Anchors:
             at: The time of the validation.
             result: What OpenSSL finds of the original.
         """
-        if not (self.is_own(path) and len(path) > 1):
+        if not self.is_own(path):
             return None
         # OpenSSL takes no issuer with another key identifier or serial number than the certificate
         # names. Browsers use both to choose between several.

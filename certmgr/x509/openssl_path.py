@@ -76,8 +76,7 @@ def openssl_path(
         der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
         path.append(known.get(der) or parse(der))
     # OpenSSL also takes a TeletexString for the same text in another type, and browsers do not.
-    # Firefox refuses an empty issuer.
-    if any(a.issuer_key != b.subject_key or not a.issuer for a, b in pairwise(path)):
+    if any(a.issuer_key != b.subject_key for a, b in pairwise(path)):
         return OpensslResult(None, NO_ISSUER)
     # Chrome finds an anchor of the user by its encoded name, as Firefox finds every issuer.
     if len(path) > 1 and path[-2].issuer_der != path[-1].subject_der:

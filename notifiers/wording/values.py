@@ -134,6 +134,7 @@ VALUES = frozenset(
         "the subject is empty, and the subject alternative names are not critical",
         "a certificate of the CA cannot be read",
         "a certificate of the path names two different signature algorithms",
+        "the name of the issuer is empty (Firefox)",
         "the name of the issuer is written in another way than in its certificate (Firefox)",
         "a critical extension is not known to Firefox (application policies)",
         "a subject alternative name has characters outside ASCII",

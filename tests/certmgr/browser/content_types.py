@@ -58,6 +58,19 @@ TYPES = {
 for _name, _type in TYPES.items():
     _add(f"type-{_name}", ok(f"Content-Type: {_type}\r\n".encode()))
 
+# Types of XML, whose pages are read by the rules of XML.
+_XHTML = b'<html xmlns="http://www.w3.org/1999/xhtml"><body><input type="password"/></body></html>'
+for _name, _type in {
+    "xsl": "text/xsl",
+    "xslt": "application/xslt+xml",
+    "invented-xml": "x/x+xml",
+    "text-xml": "text/xml",
+    "xml-dtd": "application/xml-dtd",
+    "external-entity": "text/xml-external-parsed-entity",
+}.items():
+    _add(f"type-{_name}", ok(f"Content-Type: {_type}\r\n".encode()))
+    _add(f"type-{_name}-with-xhtml", ok(f"Content-Type: {_type}\r\n".encode(), body=_XHTML))
+
 TWO = {
     "plain-html": ("text/plain", "text/html"),
     "html-plain": ("text/html", "text/plain"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import trustme
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.certificates import tlv
 from tests.certmgr.browser import der
-from tests.certmgr.browser.pki import Leaf, Trust, authority_key, ca, days, leaf, trusts
+from tests.certmgr.browser.pki import Ca, Leaf, Trust, authority_key, ca, days, leaf, trusts
 from tests.certmgr.browser.situations import Group, Trusted
 
 GROUP = Group("private-cas")
@@ -199,6 +200,47 @@ GROUP.add(
         (made := leaf("other.test", self_signed=True)), [Trust(made.chain[0], "P,,")]
     ),
 )
+
+
+_POLICIES = der.extension(
+    "1.3.6.1.4.1.311.21.10", der.seq(der.seq(der.oid("1.3.6.1.5.5.7.3.1"))), True
+)
+_UNKNOWN = der.extension("1.3.6.1.4.1.9.1", der.NULL, True)
+for _flags, _kind in {"P,,": "server", "C,,": "ca"}.items():
+    _base: dict[str, bytes | None] = {**_CA} if _kind == "ca" else {}
+    _critical: dict[str, dict[str, bytes | None]] = {
+        "policies-critical": {"x": _POLICIES},
+        "policies-critical-without-purpose": {"x": _POLICIES, "eku": None},
+        "unknown-critical": {"x": _UNKNOWN},
+    }
+    for _name, _changes in _critical.items():
+        GROUP.add(
+            f"pinned-as-{_kind}-{_name}",
+            _pinned(_flags, extensions=_base | _changes),
+            relative=True,
+        )
+
+
+# Roots without a name
+def _nameless(intermediate: bool, host: str) -> Trusted:
+    subject = der.seq()
+    made = ca("Private nameless", subject=subject, issuer=subject)
+    root = Ca(subject, made.der, made.key)
+    issuer = ca("Below a nameless root", root) if intermediate else root
+    return Trusted(leaf(host, issuer=issuer), trusts(root))
+
+
+def _nameless_intermediate(host: str) -> Trusted:
+    root = ca("Private above a nameless intermediate")
+    made = ca("Private nameless intermediate", root, subject=der.seq())
+    issuer = Ca(der.seq(), made.der, made.key, root)
+    return Trusted(leaf(host, issuer=issuer), trusts(root))
+
+
+GROUP.add("root-nameless", partial(_nameless, False), relative=True)
+GROUP.add("root-nameless-with-intermediate", partial(_nameless, True), relative=True)
+GROUP.add("intermediate-nameless", _nameless_intermediate, relative=True)
+GROUP.add("leaf-nameless-pinned", _pinned("P,,", subject=der.seq(), extensions={}), relative=True)
 
 
 def _root_missing_intermediate(host: str) -> Trusted:
