@@ -142,7 +142,9 @@ class Visitor:
         while True:
             message = browser.message()
             method, given = message.get("method"), message.get("params", {})
-            if method == "Network.requestWillBeSent" and given.get("type") == "Document":
+            # Not of a frame inside the page, such as the viewer of a PDF.
+            own = given.get("frameId") == browser.target
+            if own and method == "Network.requestWillBeSent" and given["type"] == "Document":
                 documents.add(given["requestId"])
                 latest, leaving = given["documentURL"], False
             elif method == "Network.loadingFailed" and given["requestId"] in documents:
@@ -151,9 +153,8 @@ class Visitor:
                     return Shown(failed, url)
             elif method == "Page.frameScheduledNavigation":
                 # A refresh. One with a delay, or of a document inside the page, is not waited for.
-                own = given["frameId"] == browser.target
                 leaving = given["delay"] < 1 if own else leaving
-            elif method == "Page.frameStoppedLoading" and given["frameId"] == browser.target:
+            elif method == "Page.frameStoppedLoading" and own:
                 if not leaving:
                     asked = browser.send("Runtime.evaluate", expression=_STATE, returnByValue=True)
             elif message.get("id") == number:
