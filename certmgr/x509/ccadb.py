@@ -98,7 +98,7 @@ def _delimiter(text: str) -> str:
 
     The CCADB writes commas. Spreadsheet programs of many countries save it with semicolons.
     """
-    # A name with a line break is no column, so the first line is the header.
+    # No column name has a line break, so the first line is the header.
     header = text.lstrip("\ufeff")[:5000].partition("\n")[0]
     try:
         return csv.Sniffer().sniff(header, delimiters=",;\t").delimiter

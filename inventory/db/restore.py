@@ -44,8 +44,7 @@ def restore_backup(engine: Engine, source: Path, *, clock: Clock = system_clock)
     """Replace the SQLite database by a backup, even if the database is damaged.
 
     First the old database is copied to another name. Then its content is replaced in one
-    transaction. Only if the old file cannot be read as a database, the file itself is replaced, by
-    one rename.
+    transaction. If the old file cannot be read as a database, the file is replaced by one rename.
 
     Args:
         engine: Engine of the database to replace.
@@ -82,9 +81,9 @@ def restore_backup(engine: Engine, source: Path, *, clock: Clock = system_clock)
 def _staged(source: Path, target: Path) -> Iterator[Path]:
     """Copy the backup byte by byte to a private folder next to the database.
 
-    SQLite never opens the backup where it lies: there it applies a write-ahead log or a journal of
-    the same name, which any user can place in a folder such as /tmp, and the file may be replaced
-    after it was checked.
+    SQLite never opens the backup in its own folder: it would apply a write-ahead log or a journal
+    of the same name, which any user can place in a folder such as /tmp, and the file may be
+    replaced after it was checked.
 
     Raises:
         DatabaseError: The backup is not a file, or has such a log next to it.
@@ -148,7 +147,7 @@ def _check_backup(staged: Path, source: Path) -> None:
             # The first fault is enough. Pages that are used twice could keep the check busy.
             intact = conn.execute("PRAGMA integrity_check(1)").fetchone()[0] == "ok"
             row = conn.execute("SELECT version_num FROM alembic_version").fetchone()
-            # Only an intact file has rows that end.
+            # Only an intact file is certain to have a finite number of rows.
             wrong = wrong_values(conn) if intact else []
     except module.Error as error:
         raise DatabaseError(

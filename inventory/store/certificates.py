@@ -267,8 +267,8 @@ def live_leaves(conn: Connection, client_id: int, hosts: Sequence[str]) -> list[
         )
         .distinct()
         .order_by(StoredCertificate.not_after, StoredCertificate.sha256)
-        # A case names what it replaces; more than 20 certificates of one name is a fault to look
-        # into first.
+        # A case names what it replaces; more than 20 certificates of one name are a
+        # fault to investigate first.
         .limit(20)
     )
     return fetch(conn, LiveLeaf, query)

@@ -1,1 +1,1 @@
-"""The delivery of a certificate to its servers, and the proof that it is served."""
+"""The delivery of a certificate to its servers, and the verification that it is served."""

@@ -93,7 +93,7 @@ class Pkcs12Writer:
         """Keep the current file under a second hard link.
 
         An existing link was left by a process that died before its test was over. It leads to the
-        last file that passed its test, so that it stays.
+        last file that passed its test, and is kept.
         """
         with suppress(FileExistsError, FileNotFoundError):
             os.link(
