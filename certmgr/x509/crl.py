@@ -128,13 +128,13 @@ def read(body: bytes) -> Crl | str:
         parsed = x509.load_der_x509_crl(body)
         extensions = _extensions(parsed)
         return Crl(
-            parsed,
-            body,
-            entries,
-            hashlib.sha256(body).hexdigest(),
-            parsed.issuer.public_bytes(),
-            parsed.last_update_utc,
-            parsed.next_update_utc,
+            parsed=parsed,
+            body=body,
+            entries=entries,
+            digest=hashlib.sha256(body).hexdigest(),
+            issuer_der=parsed.issuer.public_bytes(),
+            this_update=parsed.last_update_utc,
+            next_update=parsed.next_update_utc,
             **extensions,
         )
     except PARSE_ERRORS:

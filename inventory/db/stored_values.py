@@ -19,8 +19,8 @@ from inventory.db.database import HEAD
 from inventory.models.base import EnumText, Json, JsonTexts
 from inventory.models.schema import metadata
 
-# The last second of the year 9999, after which Python has no dates. certmgr stores no larger number:
-# the others are counts and ids.
+# The last second of the year 9999, after which Python has no dates. certmgr stores no larger
+# number: the others are counts and ids.
 _MAX_NUMBER = 253_402_300_799
 _Check = Callable[[Any], str]
 

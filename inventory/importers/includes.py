@@ -69,7 +69,11 @@ class IncludeSearch:
         found = [os.sep if pattern.startswith(os.sep) else ""]
         for part in pattern.split("/"):
             if has_wildcard(part):
-                found = [os.path.join(f, n) for f in found for n in self._named(f, part)]  # noqa: PTH118
+                found = [
+                    os.path.join(f, name)  # noqa: PTH118
+                    for f in found
+                    for name in self._named(f, part)
+                ]
             elif part:
                 found = [os.path.join(f, part) for f in found]  # noqa: PTH118
         return found
