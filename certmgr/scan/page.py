@@ -2,7 +2,9 @@
 
 lexbor parses by the HTML standard. Its input is hostile: some inputs take it minutes for a
 megabyte. :mod:`certmgr.scan.page_process` therefore runs this module in a separate process that can
-be killed.
+be killed. Nested blocks and lists are such inputs: lexbor searches all open elements for each new
+one, and has no limit of depth. Neither has the stack of open elements in Chromium, whose limit of
+512 only moves deeper elements to another parent.
 
 Fields outside a form and fields hidden by style count, because a script can show them. Text in
 comments, scripts, templates and noscript does not count as a field. Declarative shadow roots and
