@@ -212,10 +212,13 @@ def change_tags(
     Raises:
         UsageError: A tag is invalid. Nothing was changed.
     """
-    have = set(tags_of(tx.conn, kind, [row_id]).get(row_id, ()))
     # Both lists are computed before anything is written, so an invalid tag changes nothing.
-    new = [t for t in dict.fromkeys(clean_tag(t) for t in add) if t not in have]
-    gone = [t for t in {clean_tag(t) for t in remove} if t in have]
+    wanted, unwanted = dict.fromkeys(clean_tag(t) for t in add), {clean_tag(t) for t in remove}
+    if not wanted and not unwanted:
+        return
+    have = set(tags_of(tx.conn, kind, [row_id]).get(row_id, ()))
+    new = [t for t in wanted if t not in have]
+    gone = [t for t in unwanted if t in have]
     if new:
         tx.conn.execute(insert(Tag), [{"kind": kind, "row_id": row_id, "name": t} for t in new])
     if gone:
