@@ -67,6 +67,9 @@ def speed_up_engines(patch: pytest.MonkeyPatch) -> None:
         return engine
 
     patch.setattr(engines, "create_engine", create)
+    # The program opens the file for each transaction, and so follows a restore by another process.
+    # That is a tenth of the CPU of the tests. The program as a process is tested as it is.
+    patch.setattr(engines, "NullPool", QueuePool)
 
 
 def share_statements_with_forks() -> None:
@@ -150,7 +153,6 @@ def one_engine(path: Path, clock: Clock = test_clock) -> Iterator[Database]:
     """
     url = write_sqlite(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engines, "NullPool", QueuePool)
         database = open_database(url, actor="tester", clock=clock)
         real = engines.make_engine
         patch.setattr(

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 from apprise.manager_plugins import NotificationManager
-from sqlalchemy.pool import QueuePool
 
-import inventory.db.database
 from certmgr.demo.authority import Authority
 from inventory.db.database import Database
 from notifiers.pipeline.message import Message
@@ -30,14 +28,9 @@ def every_channel() -> None:
 
 
 @pytest.fixture
-def simulation_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
-    """An SQLite database for thousands of transactions, such as those of a simulated year.
-
-    One connection is used for all of them: opening it costs more than most transactions.
-    """
-    monkeypatch.setattr(inventory.db.database, "NullPool", QueuePool)
+def simulation_database(tmp_path: Path) -> Iterator[Database]:
+    """An SQLite database for simulations."""
     with contextlib.closing(open_sqlite(tmp_path / "simulation.db")) as database:
-        database.close()  # the connection that it was opened with
         yield database
 
 
