@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Containers often forbid compiled modules. Each process of the tests would then compile all it imports.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-random test-clocks test-load test-stalls soak coverage check bench docs site sbom audit lock clean help
+.PHONY: demo test test-random test-clocks test-load test-stalls soak coverage check bench bench-compare docs site sbom audit lock clean help
 
 help:
 	@echo "make demo   inspect real sites on loopback, order by ACME from a local CA, and clean up"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-random, test-clocks, test-load, test-stalls, soak, coverage   the same tests shuffled, under moved clocks, on a busy machine, with processes stopped at random, at full size, measured (docs/testing.md)"
 	@echo "make check  ruff, mypy, import contracts, documentation"
 	@echo "make bench  the speed figures, side by side with other scanners"
+	@echo "make bench-compare BASE=COMMIT  the cost of the working tree next to that of a commit"
 	@echo "make docs   write docs/commands.md and docs/findings.md from the program; bring the catalogues up to date"
 	@echo "make site   the documentation as a site in build/site, which loads nothing from elsewhere"
 	@echo "make sbom   write build/sbom.json, the list of dependencies (CycloneDX)"
@@ -84,6 +85,12 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	@sh tools/servers.sh bench
 	$(BIN)/python -m bench
+
+# The least CPU time of each command, next to that of another commit: make bench-compare BASE=HEAD~1
+BASE ?= HEAD
+bench-compare: $(VENV)/.dev
+	@sh tools/servers.sh bench
+	$(BIN)/python -m bench.compare $(BASE)
 
 docs: $(VENV)/.dev
 	PYTHONPATH=. $(BIN)/python tools/document.py
