@@ -16,6 +16,7 @@ from certmgr.checks.http import NO_PAGE
 from certmgr.checks.judge import Judge
 from certmgr.checks.judgement import Judgement, JudgingContext
 from certmgr.inspection.issuers import IssuerFetcher, usable_urls
+from certmgr.inspection.judgement_basis import judgement_basis
 from certmgr.inspection.report import build_report, certificate_row
 from certmgr.inspection.scan_job import ScanJob, ScanResult, ScanSetup
 from certmgr.scan.dial import Dialler
@@ -26,7 +27,6 @@ from certmgr.scan.prober import CertificateCache, EndpointProber
 from certmgr.scan.resolve import Resolver
 from certmgr.scan.visits import digest
 from certmgr.x509.trust import Issuers, TrustStore
-from certmgr.x509.trust_data import digest as rules_digest
 from inventory.certificate_signatures import issued_by
 from inventory.certificates import Certificate
 from inventory.errors import log_internal_error
@@ -34,9 +34,6 @@ from inventory.names import registered_domain
 from inventory.vocabulary import Finding
 
 _log = logging.getLogger(__name__)
-# The version of the checks. Increase it with each change of a check: then no stored evidence key
-# matches, and each endpoint is judged again.
-RULES = 10
 # Verdicts on a path that another certificate of the same issuer may change.
 _ANOTHER_PATH = frozenset({"untrusted-root", "intermediate-expired", "refused"})
 MAX_FETCHED_LEVELS = 5  # public CAs have one or two intermediates above each other
@@ -44,26 +41,6 @@ MAX_FETCHED_LEVELS = 5  # public CAs have one or two intermediates above each ot
 # when more issuers are known.
 MAX_WAITING = 2000
 MAX_WAITING_BYTES = 33_554_432  # of their certificates
-
-
-def _judgement_basis(setup: ScanSetup, trust: TrustStore) -> str:
-    """Return a digest of the settings that a judgement depends on, in addition to the evidence.
-
-    With another trust store, other networks or other rules, each endpoint is judged again.
-    """
-    basis = (
-        RULES,
-        setup.store,
-        setup.ca_files,
-        sorted(trust.anchors),
-        rules_digest(setup.rules.rules),
-        setup.provider,
-        sorted(setup.servers),
-        setup.deep,
-        setup.web and setup.web.port,
-        sorted(setup.ignored),
-    )
-    return blake2b(repr(basis).encode(), digest_size=8).hexdigest()
 
 
 def without_ignored(found: Iterable[Finding], ignored: frozenset[str]) -> tuple[Finding, ...]:
@@ -131,7 +108,7 @@ class ScanWorker:
         self._reported_issuers = len(self.judge.issuers.added)
         # A client has many endpoints, and its names cost a query.
         self._names = lru_cache(maxsize=256)(names) if names is not None else None
-        self._basis = _judgement_basis(setup, trust)
+        self._basis = judgement_basis(setup, trust)
         self._waiting: list[tuple[ScanJob, Evidence]] = []
         self._waiting_bytes = self._fetching_bytes = 0
         # Thousands of endpoints share their issuers, so each certificate is sent once.

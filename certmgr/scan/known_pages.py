@@ -15,12 +15,9 @@ from hashlib import blake2b
 from importlib.metadata import version
 from typing import Any
 
-from certmgr import __version__
+from certmgr.scan.code_version import code_version
 from certmgr.scan.visits import Page
 
-# The version of the reader (page.py and what it imports). Increase it with each change of what is
-# read from a page: then each page is parsed again. An update of certmgr or of the parser does so.
-READER = 1
 # A page that would take more is parsed in each scan: the table of endpoints must stay small, and it
 # is the site that decides how much its pages contain.
 MAX_PAGE = 600
@@ -31,7 +28,8 @@ _DEFAULTS = {f.name: f.default for f in fields(Page)}
 
 @lru_cache(maxsize=1)
 def _reader() -> bytes:
-    return f"{READER} {__version__} {version('selectolax')}".encode()
+    # With another version of the reader or of the parser, each page is parsed again.
+    return f"{code_version('certmgr.scan', 'inventory')} {version('selectolax')}".encode()
 
 
 def page_key(

@@ -99,7 +99,7 @@ def test_each_input_of_the_parser_changes_the_key(monkeypatch: pytest.MonkeyPatc
     }
     assert len(keys) == 8
     assert key() in keys
-    monkeypatch.setattr(known_pages, "READER", known_pages.READER + 1)
+    monkeypatch.setattr(known_pages, "code_version", lambda *_packages: "another")
     known_pages._reader.cache_clear()
     assert key() not in keys
     monkeypatch.undo()
