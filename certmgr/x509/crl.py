@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # The largest lists of public CAs have some 20 MB; CAs split longer ones into shards.
 MAX_BYTES = 32 * 1_048_576
-# The library makes an object of each name and extension. A list of 32 MB would take 2 GB as names.
+# The library makes an object of each name and extension: for 32 MB of names, 1.1 GB.
 MAX_WITHOUT_ENTRIES = 65_536  # bytes of issuer, dates, extensions and signature: CAs need 1,000
 MAX_ENTRY = 4_096  # bytes of one entry: CAs need 50
 # The tolerance for the clock of the CA: a list that begins later is not valid yet.

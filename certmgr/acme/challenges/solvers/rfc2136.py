@@ -28,24 +28,37 @@ from inventory.errors import CertmgrError, ConfigError
 from inventory.text import printable
 
 _log = logging.getLogger(__name__)
+# GSS-TSIG takes a Kerberos session instead of a secret.
+ALGORITHMS = frozenset(dns.tsig.mac_sizes) - {dns.tsig.GSS_TSIG}
 
 
 def tsig_key(settings: SolverSettings) -> dns.tsig.Key:
     """Return the TSIG key of a solver.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: It cannot be read, or its algorithm is unknown.
     """
     try:
-        return dns.tsig.Key(
+        key = dns.tsig.Key(
             settings.tsig_name, secret(settings.tsig_secret), settings.tsig_algorithm
         )
-    except (ValueError, NotImplementedError, dns.exception.DNSException):
+    # ValueError: the secret is not base64. DNSException: a name is too long, for example.
+    except (ValueError, dns.exception.DNSException):
         raise ConfigError(
             "The TSIG key of the solver cannot be read",
             "its secret must be base64",
             "Correct tsig_name, tsig_secret or tsig_algorithm.",
         ) from None
+    # The library takes any algorithm, and fails when it signs.
+    if key.algorithm not in ALGORITHMS:
+        known = sorted(a.to_text(omit_final_dot=True).lower() for a in ALGORITHMS)
+        raise ConfigError(
+            "The TSIG key of the solver cannot be used",
+            f"its algorithm is '{printable(settings.tsig_algorithm, 60)}', and certmgr knows"
+            f" {', '.join(known)}",
+            "Correct tsig_algorithm.",
+        )
+    return key
 
 
 @dataclass(slots=True)
