@@ -118,7 +118,9 @@ def commands(side: Side) -> dict[str, Sequence[str]]:
 def checked_out(commit: str, folder: Path) -> Iterator[Path]:
     """Check a commit out into a folder, for the duration of the block."""
     git = ["git", "-C", str(ROOT), "worktree"]
-    subprocess.run([*git, "add", "--quiet", "--detach", str(folder), commit], check=True)
+    # git states what is wrong with the commit.
+    if subprocess.run([*git, "add", "--quiet", "--detach", str(folder), commit]).returncode:
+        sys.exit(f"{commit} cannot be checked out; write a commit: make bench-compare BASE=HEAD~1")
     try:
         yield folder
     finally:
